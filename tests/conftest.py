@@ -1,6 +1,5 @@
 """Fixtures for all tests: real servers come from the plugin in `tests/support/`."""
 
-import gc
 import signal
 import sys
 
@@ -17,12 +16,6 @@ pytest_plugins = [
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
-
-
-def pytest_collection_finish() -> None:
-    """Leave modules and tests out of every later garbage collection: those took a tenth of a run's processor time."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

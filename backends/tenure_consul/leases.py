@@ -16,7 +16,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from tenure.errors import OutcomeUnknown
@@ -175,6 +174,9 @@ def _for_each(
 
     if len(lease_ids) <= _FEW:
         return {lease_id: one(lease_id) for lease_id in lease_ids}
+    # Not imported above: where the interpreter is ending it can't be imported, and a store can be opened without it.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     with ThreadPoolExecutor(min(_AT_A_TIME, len(lease_ids)), thread_name_prefix="tenure-consul-leases") as executor:
         try:
             return dict(zip(lease_ids, executor.map(one, lease_ids), strict=True))

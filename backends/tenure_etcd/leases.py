@@ -67,7 +67,14 @@ def revoke(connection: Connection, lease_ids: Sequence[LeaseId], *, timeout: flo
     """``Backend.revoke``."""
     known = [(lease_id, number) for lease_id in lease_ids if (number := lease_number(lease_id)) is not None]
     requests = [MESSAGES["LeaseRevokeRequest"](ID=number) for _, number in known]
-    answers = connection.call_many("LeaseRevoke", requests, timeout=timeout, write=True, action="revoking leases")
+    action = "revoking leases"
+    if len(known) == 1:
+        try:
+            connection.call("LeaseRevoke", requests[0], timeout=timeout, write=True, action=action)
+        except LeaseNotFound:
+            return frozenset()
+        return frozenset({known[0][0]})
+    answers = connection.call_many("LeaseRevoke", requests, timeout=timeout, write=True, action=action)
     for answer in answers:
         if isinstance(answer, TenureError) and not isinstance(answer, LeaseNotFound):
             raise answer

@@ -218,6 +218,9 @@ class Members:
 
         Raises ``Unavailable`` if there is none; nothing was sent then.
         """
+        best = self.best
+        if best.ready:  # nearly always, and each opening of a watch asks
+            return best
         return self._endpoints.connect(Deadline(seconds), self._connect, action="connecting to etcd")
 
     def failed(self, member: Member) -> None:

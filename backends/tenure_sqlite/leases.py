@@ -12,10 +12,6 @@ from tenure_sqlite.transactions import Writer, parse_lease_id
 _BATCH = 500  # parameters of one statement; SQLite takes at least 999
 
 
-def is_due(connection: Connection, now: float) -> bool:
-    return connection.execute("SELECT 1 FROM lease WHERE deadline <= ? LIMIT 1", (now,)).fetchone() is not None
-
-
 def reap(writer: Writer, now: float) -> None:
     """End every lease whose time has come, the earliest first, each in a revision of its own."""
     if writer.next_deadline is None or writer.next_deadline > now:

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from tenure.plugin_kit import Deadline, monotonic
 from tenure.spi import KeyValue, ListRequest, MultiReadResult, Page, ReadResult
-from tenure_sqlite import leases
 from tenure_sqlite.database import Connection, Database
 from tenure_sqlite.errors import described
 from tenure_sqlite.keys import condition
@@ -28,6 +27,7 @@ _GET = (
     "SELECT value, created, modified, item.lease, revision, deadline FROM store "
     "LEFT JOIN item ON key = ? LEFT JOIN lease ON id = item.lease"
 )
+_PRESENT = "SELECT revision, (SELECT min(deadline) FROM lease) FROM store"
 # The lease as text: a row is then an item but for its type.
 _LIST = (
     "SELECT key, {}, created, modified, CASE WHEN lease IS NOT NULL THEN printf('%x', lease) END FROM item WHERE {} "
@@ -67,9 +67,8 @@ def get(database: Database, key: str, *, reap: Reap, timeout: float) -> ReadResu
 def get_many(database: Database, keys: Sequence[str], *, reap: Reap, timeout: float) -> MultiReadResult:
     """``Backend.get_many``."""
 
-    def read(connection: Connection, hide: float) -> MultiReadResult:
+    def read(connection: Connection, present: int, hide: float) -> MultiReadResult:
         found: dict[str, KeyValue] = {}
-        (present,) = described(connection.execute("SELECT revision FROM store").fetchone())
         for start in range(0, len(keys), _BATCH):
             batch = keys[start : start + _BATCH]
             query = _LIST.format("value", f"key IN ({','.join('?' * len(batch))})")
@@ -88,8 +87,7 @@ def list_page(database: Database, request: ListRequest, *, reap: Reap, timeout: 
     query = _LIST.format("x''" if request.keys_only else "value", within)
     deadline = Deadline(timeout)
 
-    def read(connection: Connection, hide: float) -> Page:
-        (present,) = described(connection.execute("SELECT revision FROM store").fetchone())
+    def read(connection: Connection, present: int, hide: float) -> Page:
         rows = connection.execute(query, (*bounds, hide, most))
         found = list(_items(islice(rows, _ROWS)))
         while len(found) % _ROWS == 0 and (batch := list(_items(islice(rows, _ROWS)))):
@@ -103,10 +101,12 @@ def list_page(database: Database, request: ListRequest, *, reap: Reap, timeout: 
     return _without_ended(database, read, reap=reap, timeout=timeout)
 
 
-def _without_ended(database: Database, read: Callable[[Connection, float], _T], *, reap: Reap, timeout: float) -> _T:
+def _without_ended(
+    database: Database, read: Callable[[Connection, int, float], _T], *, reap: Reap, timeout: float
+) -> _T:
     """What ``read`` reads in one transaction, with no key of an ended lease in it.
 
-    ``read`` gets the time at which leases count as ended: long past if there are none.
+    ``read`` gets the revision, and the time at which leases count as ended: long past if there are none.
     """
     deadline = monotonic() + timeout
     hiding = False
@@ -114,9 +114,10 @@ def _without_ended(database: Database, read: Callable[[Connection, float], _T], 
     def attempt(connection: Connection) -> _T | None:
         connection.execute("BEGIN")
         now = database.time.now()
-        if not hiding and leases.is_due(connection, now):
+        present, next_deadline = described(connection.execute(_PRESENT).fetchone())
+        if not hiding and next_deadline is not None and next_deadline <= now:
             return None
-        return read(connection, now if hiding else _NEVER)
+        return read(connection, present, now if hiding else _NEVER)
 
     database.check_file(timeout=timeout)
     while (found := database.run(attempt, timeout=timeout)) is None:

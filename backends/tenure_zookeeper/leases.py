@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tenure.errors import LeaseNotFound, StoreClosed, TenureError
 from tenure.plugin_kit import Deadline, Monitor
@@ -24,6 +23,9 @@ from tenure_zookeeper.connection import Connection, Fresh
 from tenure_zookeeper.errors import translate
 from tenure_zookeeper.session import Session
 from tenure_zookeeper.transactions import Send
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -263,6 +265,9 @@ class Leases:
             if self._closed:
                 raise StoreClosed("this store was closed")
             if self._workers is None:
+                # Where the interpreter is ending it can't be imported, and a store can be opened without it.
+                from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
                 self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="zookeeper-lease")
             workers = self._workers
         try:

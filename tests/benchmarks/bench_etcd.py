@@ -26,7 +26,8 @@ from server import KEY, MANY_ROOT, VALUE, ManyTargets, Targets, compare_calls, c
 import tenure
 from tenure.spi import Host
 
-TARGETS = Targets(get=1.05, put=1.05, replace=1.05)
+TARGETS = Targets(get=1.2, put=1.2, replace=1.2)
+NOTE = "aim 1.05; a worker calls for the main thread, as an interrupt there would leave gRPC's locks held"
 MANY_TARGETS = ManyTargets(listed=1.6)
 MANY_NOTES = {"listed": "aim 1.3; the raw answer stays protobuf's, the bound makes plain tuples of it"}
 TARGET_SHIPPED = 1.00
@@ -43,7 +44,8 @@ def run(quick: bool) -> Iterator[Result]:
         raw = Raw(host)
         stack.callback(raw.close)
         same = Same(raw, store._prefix)
-        yield from compare_calls("etcd", store, same, TARGETS, seconds=1.2 if quick else 9.0)
+        notes = dict.fromkeys(("get", "put", "compare-and-set"), NOTE)
+        yield from compare_calls("etcd", store, same, TARGETS, seconds=1.2 if quick else 9.0, notes=notes)
         yield _watch(store, raw, 150 if quick else 1500)
         shipped = Shipped(host)
         stack.callback(shipped.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from sys import is_finalizing
 from time import thread_time
 from types import MethodType
 from typing import Any
@@ -28,7 +29,7 @@ def _without_look(  # noqa: PLR0917 - as Store._run has them
     store: Store, operation: str, policy: Any, call: Any, timeout: float | None, batch_size: int = 1
 ) -> Any:
     """Do what ``Store._run`` does, without a look whether anybody listens."""
-    if store._closed or store._fork_generation != fork_generation.value:
+    if store._closed or store._fork_generation != fork_generation.value or is_finalizing():
         store._check_process()
     if store._abandoned:
         store._callbacks.submit(store._open_watches.close_abandoned)

@@ -40,6 +40,11 @@ def load() -> list[Record]:
     return sorted(found, key=lambda record: record.at)
 
 
+def newest(records: Iterable[Record], name: str) -> Record | None:
+    """The last record that has the benchmark ``name``: a run may be of some groups alone."""
+    return next((record for record in reversed(list(records)) if name in record.numbers), None)
+
+
 def save(results: Iterable[Result]) -> Path:
     """Keep ``results`` for the present commit; those of an earlier run of the same commit stay beside them."""
     commit, subject, at = _git("log", "-1", "--format=%H%n%s%n%cI").split("\n")

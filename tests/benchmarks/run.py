@@ -83,7 +83,7 @@ def main(groups: dict[str, Callable[[bool], Iterator[Result]]] = GROUPS) -> int:
     if not chosen:
         parser.error(f"--only {arguments.only}: there is {', '.join(groups)}")
     started = time.monotonic()
-    last = next(iter(reversed(record.load())), None)
+    records = record.load()
     results = []
     if not arguments.json:
         print(f"Python {platform.python_version()}, {platform.machine()}; medians (with 95 % confidence)")
@@ -92,8 +92,8 @@ def main(groups: dict[str, Callable[[bool], Iterator[Result]]] = GROUPS) -> int:
         for result in groups[name](arguments.quick):
             results.append(result)
             if not arguments.json:
-                print(line(result, last), flush=True)
-    worse = [result.name for result in results if record.slower(result, last)]
+                print(line(result, record.newest(records, result.name)), flush=True)
+    worse = [result.name for result in results if record.slower(result, record.newest(records, result.name))]
     if arguments.record:
         record.save(results)
         (record.FOLDER / "index.html").write_text(draw.page(record.load()))

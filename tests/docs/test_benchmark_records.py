@@ -47,6 +47,15 @@ def test_only_what_is_slower_beyond_the_noise_is_called_slower(modules, before, 
     assert bool(told) == bool(says)
 
 
+def test_a_result_is_compared_with_the_last_record_that_has_it(modules):
+    _, _, record = modules
+    older = record.Record("a", "s", "2026-01-01", {}, {"it": {}, "other": {}})
+    newer = record.Record("b", "s", "2026-01-02", {}, {"it": {}})
+    assert record.newest([older, newer], "it") is newer
+    assert record.newest([older, newer], "other") is older
+    assert record.newest([older, newer], "none") is None
+
+
 def test_a_page_of_several_records_has_each_benchmark_and_commit(modules):
     draw, _, record = modules
     machine = {"python": "3.11", "loop_ms": 50.0, "load": 1.0}

@@ -71,22 +71,12 @@ def docstrings() -> dict[str, str]:
 
 
 def docstrings_of_contrib() -> dict[str, str]:
-    """The same of the distributions in ``contrib/``, from their source, so that none has to be imported."""
+    """Those of each class, method and function in ``contrib/``, from the source, so that none has to be imported."""
     found = {}
-    for source in ROOT.glob("contrib/*/src"):
-        trees = {path.relative_to(ROOT): ast.parse(text_of(path)) for path in source.rglob("*.py")}
-        public = {
-            name
-            for tree in trees.values()
-            for node in tree.body
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-            for name in ast.literal_eval(node.value)
-        }
-        for path, tree in trees.items():
-            for owner in tree.body:
-                for node in ast.walk(owner) if getattr(owner, "name", None) in public else ():
-                    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
-                        found[f"{path}:{node.lineno} {node.name}"] = ast.get_docstring(node) or ""
+    for path in ROOT.glob("contrib/*/src/**/*.py"):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                found[f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"] = ast.get_docstring(node) or ""
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 import tenure
 import tenure_memory
 from tenure import Lock, Semaphore, Store, aio
-from tenure.errors import LeaseLost, Unavailable, WaitTimeout
+from tenure.errors import InvalidArgument, LeaseLost, Unavailable, WaitTimeout
 from tenure.recipes import _line
 from tenure.recipes._line import SHARE, Line, lines_of
 from tenure.spi.feed import Away, Bookmark, Changes, Deleted, Snapshot
@@ -152,6 +152,16 @@ def test_permits_are_given_in_line(store: Store) -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert len(got) == 2
+
+
+def test_one_with_another_limit_is_refused_although_the_others_wait_in_line(store: Store) -> None:
+    with Semaphore(store, "s", limit=1).hold():
+        thread = threading.Thread(target=lambda: Semaphore(store, "s", limit=1).acquire(timeout=PATIENCE).release())
+        thread.start()
+        until(lambda: _waiting(store, "tenure/semaphore/s/") == 1)
+        with pytest.raises(InvalidArgument, match="limit=2"):
+            Semaphore(store, "s", limit=2).acquire(timeout=PATIENCE)
+    thread.join(PATIENCE)
 
 
 def test_a_changed_limit_is_seen_by_those_in_line(store: Store) -> None:

@@ -36,8 +36,8 @@ def line_takes_one_for_the_first_that_it_has_not_seen(patch: pytest.MonkeyPatch)
 
 @MUTANTS.add(in_line(kinds.lock(3)))
 def line_calls_the_second(patch: pytest.MonkeyPatch) -> None:
-    def join(line: Line, *args: Any, together: int = 1) -> Spot | None:
-        return right(line, *args, together=together + 1)
+    def join(line: Line, *args: Any, together: int = 1, **more: Any) -> Spot | None:
+        return right(line, *args, together=together + 1, **more)
 
     right = Line.join
     patch.setattr(Line, "join", join)

@@ -14,8 +14,9 @@ from tenure_testkit.probes import frozen_time, network, programs
         (programs.HANDLER_CLOSES, 0),
         (programs.FINALIZERS, 10),
         (programs.FORKS, 2),
+        (programs.FIRST_AT_THE_END, 0),
     ],
-    ids=["every line", "at random", "handler calls", "handler closes", "finalizers", "forks"],
+    ids=["every line", "at random", "handler calls", "handler closes", "finalizers", "forks", "first at the end"],
 )
 def test_interrupts_and_forks(url, program, amount):
     assert programs.run(program, url, amount).startswith("done")

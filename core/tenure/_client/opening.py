@@ -16,6 +16,7 @@ from tenure._observed import ObservedStore
 from tenure._plugins import discovery, url
 from tenure._runtime.clock import Clock, SystemClock
 from tenure._runtime.deadline import Deadline
+from tenure._runtime.exits import no_threads
 from tenure._runtime.interruption import interruption
 from tenure._runtime.retry import Backoff, check_timeout
 from tenure._text import shown
@@ -246,6 +247,8 @@ def open_backend(plugin: BackendPlugin, request: OpenRequest) -> Backend:
             raise raised  # noqa: B904 - what a signal handler raised is no failure of the plugin
         if isinstance(exc, TenureError):
             raise
+        if (late := no_threads(f"connecting to {request.url}", exc)) is not None:  # a library, loaded only now
+            raise late from exc
         # A driver's exception that the plugin did not translate never reaches the caller. Its text may contain a
         # password, unless the exception is about an import.
         why = f"{type(exc).__name__}: {exc}" if isinstance(exc, ImportError) else type(exc).__name__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from tenure._runtime.deadline import Deadline
@@ -49,9 +50,12 @@ class Listing:
 
 
 class ReadPage(Protocol):
-    """Reads one page of a prefix (complete, with its namespace) within some seconds."""
+    """Reads one page of a prefix (complete, with its namespace) within some seconds.
 
-    def __call__(self, request: ListRequest, seconds: float, /) -> Page: ...
+    ``make`` makes the request, and takes the patience that there is when it is sent.
+    """
+
+    def __call__(self, make: Callable[..., ListRequest], seconds: float, /) -> Page: ...
 
 
 class Pager:
@@ -83,8 +87,10 @@ class Pager:
         while True:
             wanted = None if limit is None else limit - len(items)
             deadline.check(f"listing, {len(items)} keys had been read")
-            request = ListRequest(prefix=prefix, after=after, limit=wanted, revision=revision, keys_only=keys_only)
-            page = self._read(request, deadline.remaining())
+            make = partial(
+                ListRequest, prefix=prefix, after=after, limit=wanted, revision=revision, keys_only=keys_only
+            )
+            page = self._read(make, deadline.remaining())
             items += self._as_asked(page, keys_only=keys_only)
             if not page.has_more or not page.items or (limit is not None and len(items) >= limit):
                 break
@@ -104,7 +110,8 @@ class Pager:
         after: str | None = None
         revision: int | None = None
         while True:
-            page = self._read(ListRequest(prefix=prefix, after=after, limit=page_size, revision=revision), timeout)
+            make = partial(ListRequest, prefix=prefix, after=after, limit=page_size, revision=revision)
+            page = self._read(make, timeout)
             for item in page.items:
                 yield strip_namespace(item, self._strip)
             if not page.has_more or not page.items:

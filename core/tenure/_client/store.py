@@ -7,7 +7,6 @@ leases alive and keeps watches open. The plugin does the rest.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import sys
@@ -436,13 +435,12 @@ class Store:
         """Commit a transaction without operations: a read, so it is repeated like one."""
         return self._read("commit", lambda seconds: self._backend.commit(transaction, timeout=seconds), timeout, 0)
 
-    def _page(self, request: ListRequest, seconds: float) -> Page:
+    def _page(self, make: Callable[..., ListRequest], seconds: float) -> Page:
         deadline = Deadline(seconds)
 
         def attempt(timeout: float) -> Page:
             # What is still arriving at the end of the attempt's time isn't thrown away.
-            patient = dataclasses.replace(request, patience=deadline.remaining())
-            return self._backend.list(patient, timeout=timeout)
+            return self._backend.list(make(patience=deadline.remaining()), timeout=timeout)
 
         return self._read("list", attempt, seconds)
 

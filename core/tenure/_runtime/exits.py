@@ -13,8 +13,11 @@ _log = logging.getLogger("tenure")
 
 
 def ending(error: RuntimeError) -> bool:
-    """Whether a thread could not be started because the interpreter is ending: from Python 3.12 on none can then."""
-    return "interpreter shutdown" in str(error)
+    """Whether ``error`` says that the interpreter is ending.
+
+    From Python 3.12 on no thread can be started then. On each Python some modules can't be imported any more.
+    """
+    return any(words in str(error) for words in ("interpreter shutdown", "register atexit after shutdown"))
 
 
 def no_threads(action: str, error: Exception) -> TenureError | None:

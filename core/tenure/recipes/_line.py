@@ -41,6 +41,7 @@ _LINGER = 2.0
 class _Place(NamedTuple):
     revision: int
     lease_id: LeaseId | None
+    value: bytes
 
 
 class Spot(Word):
@@ -100,15 +101,24 @@ class Line:
     # -- for waiters --
 
     def join(
-        self, key: str, place: int, lease_id: LeaseId, tell: Callable[[], object], *, together: int = 1
+        self,
+        key: str,
+        place: int,
+        lease_id: LeaseId,
+        tell: Callable[[], object],
+        *,
+        together: int = 1,
+        fits: Callable[[bytes], bool] = lambda first: True,
     ) -> Spot | None:
         """Let the ticket ``key`` of the revision ``place`` wait until it is one of the first ``together``.
 
-        ``None``: the line can't serve it.
+        ``None``: the line can't serve it, or it does not fit behind the first ticket, whose value ``fits`` gets.
         """
         with self._data:
             mine = self._tickets.get(key)
             if self.ended or (self._whole and not self._serves(mine, place, lease_id)):
+                return None
+            if self._tickets and not fits(next(iter(self._tickets.values())).value):
                 return None
             spot = self._spots[key] = Spot(self, key, place, together, tell)
             self._most = max(self._most, together)
@@ -203,7 +213,7 @@ class Line:
         if known is not None:
             self._forget(key, known)
         if isinstance(entry, KeyValue):
-            self._tickets[key] = _Place(place, entry.lease_id)
+            self._tickets[key] = _Place(place, entry.lease_id, entry.value)
             self._on_lease[entry.lease_id] += 1
             self._in_order = self._in_order and place > self._last
             self._last = max(self._last, place)

@@ -103,8 +103,6 @@ class Turn:
     """Whether the values of tickets matter, and are read."""
     part = False
     """Whether a ticket that is in the way, seen in a part of the queue, is in the way in the whole."""
-    checks = False
-    """Whether each participant reads the queue at least once, to see whether it fits there."""
     signs = False
     """Whether one whose turn it is puts its ticket again if there is another behind it, who waits for that sign."""
 
@@ -115,6 +113,10 @@ class Turn:
     def together(self, value: bytes) -> int:
         """Return how many of the first tickets have their turn if one with this value is among them; 0: that varies."""
         return 0
+
+    def fits(self, value: bytes, first: bytes) -> bool:
+        """Whether one with ``value`` may wait unread behind the ``first`` ticket's. Otherwise it looks at the queue."""
+        return True
 
     def watches_folder(self, view: View, mine: Ticket) -> bool:
         """Whether ``mine``, which has to wait, looks at the whole folder, because no single ticket is in its way."""
@@ -474,7 +476,7 @@ class Queue:
 
     def _join_unread(self, attempt: Attempt, limit: TimeLimit) -> Steps[Word | None]:
         """Steps that wait in the line that is there, without a look at the queue."""
-        if self.turn.checks or self.store._observers.of_recipes or lines_of(self.store).find(self.folder) is None:
+        if self.store._observers.of_recipes or lines_of(self.store).find(self.folder) is None:
             return None
         return (yield from Hear(self._joining(attempt), limit, attempt.session.lease))
 
@@ -485,8 +487,9 @@ class Queue:
             line = lines_of(self.store).find(self.folder)
             if line is None:
                 return None
-            together = self.turn.together(attempt.value)
-            return line.join(attempt.key, attempt.place, attempt.session.lease.id, tell, together=together)
+            together, fits = self.turn.together(attempt.value), partial(self.turn.fits, attempt.value)
+            lease_id = attempt.session.lease.id
+            return line.join(attempt.key, attempt.place, lease_id, tell, together=together, fits=fits)
 
         return join
 

@@ -28,7 +28,6 @@ class FirstOnes(Turn):
     """The first tickets hold together, as many as the limit allows."""
 
     values = True
-    checks = True
     signs = True
 
     def __init__(self, name: str) -> None:
@@ -42,6 +41,10 @@ class FirstOnes(Turn):
     def together(self, value: bytes) -> int:
         """Return the limit, unless it was changed: then no line serves."""
         return _limit_in(value) or 0
+
+    def fits(self, value: bytes, first: bytes) -> bool:
+        """Whether both name the same limit."""
+        return _limit_in(value) == _limit_in(first)
 
     def watches_folder(self, view: View, mine: Ticket) -> bool:
         """Whether ``mine`` is the next one: any holder may leave, and the limit may be changed.

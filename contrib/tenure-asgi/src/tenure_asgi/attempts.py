@@ -65,7 +65,7 @@ def _without_root(host: str) -> str:
 
 @dataclass(slots=True)
 class Attempts:
-    """The attempts of one request. Ask :meth:`next`, send that, and tell how it ended."""
+    """The attempts of one request. Ask :meth:`next`, send that, and report how it ended."""
 
     registry: Picks
     service: str
@@ -118,7 +118,7 @@ class Attempts:
         return self._instance
 
     def failed(self, error: httpx.TransportError) -> None:
-        """Tell that the last attempt failed. Returns if another one may be made, and raises ``error`` if not."""
+        """Report that the last attempt failed. Returns if another one may be made, and raises ``error`` if not."""
         if isinstance(error, _NOT_THE_SERVERS):
             raise error
         for instance in self._same_address():
@@ -130,7 +130,7 @@ class Attempts:
         self._error = error
 
     def succeeded(self) -> None:
-        """Tell that the last attempt got a response, whatever its status."""
+        """Report that the last attempt got a response, whatever its status."""
         if self._instance is not None:
             self.registry.report_success(self._instance)
 

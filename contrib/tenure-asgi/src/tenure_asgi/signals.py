@@ -25,7 +25,7 @@ class SignalChain:
     """Takes the place of the server's handlers until :meth:`restore`.
 
     ``first`` is called once, in the signal handler, so it may only hand work to the loop. Its work ends with
-    :meth:`pass_on`. Another SIGINT meanwhile is passed on at once: somebody at a terminal doesn't want to wait. Another
+    :meth:`pass_on`. Another SIGINT meanwhile is passed on at once: a person at a terminal doesn't want to wait. Another
     SIGTERM is not: a supervisor and a parent process may each send one.
     """
 
@@ -55,7 +55,7 @@ class SignalChain:
         return True
 
     def restore(self) -> None:
-        """Put the server's handlers back, where nobody else has taken their place."""
+        """Put the server's handlers back, unless other code has taken their place."""
         for number, before in self._before.items():
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, before)

@@ -93,7 +93,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _check_name(name: str) -> None:
-    """Raise ``ConfigError`` for what no Host header has as its name: the console would answer to nobody."""
+    """Raise ``ConfigError`` for what no Host header has as its name: the console would answer no browser."""
     if not name or any(character in name for character in "/@ ") or (":" in name and not _is_address(name)):
         raise ConfigError(
             f"reading --host-name: {name!r} is no host name; give the name alone, such as ops.example, without scheme, "

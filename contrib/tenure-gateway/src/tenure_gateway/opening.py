@@ -31,7 +31,7 @@ def followed(
     Args:
         options: the command's options.
         directory: becomes ready.
-        teller: is told when the store can't be reached.
+        teller: is called when the store can't be reached.
         changed: called after each change, see :meth:`Directory.follow`.
         pause: waits for some seconds, and returns whether to try again; ``None`` never tries again.
 
@@ -67,7 +67,7 @@ def followed(
 
 
 class Remarks:
-    """Tells once what a look at the directory shows: instances that stay, and those that were left out."""
+    """Reports once what a look at the directory shows: instances that stay, and those that were left out."""
 
     def __init__(self, teller: Teller) -> None:
         self._teller = teller
@@ -75,7 +75,7 @@ class Remarks:
         self._keys: frozenset[str] = frozenset()
 
     def tell(self, sight: Sight) -> None:
-        """Tell what is new in this look."""
+        """Report what is new in this look."""
         last, self._last = self._last, sight
         if sight.kept and sight.kept != last.kept:
             self._teller.tell(
@@ -89,7 +89,7 @@ class Remarks:
         self._tell_left_out(sight, last)
 
     def tell_keys(self, kept: frozenset[str]) -> None:
-        """Tell which keys stay with their last values."""
+        """Report which keys stay with their last values."""
         if kept and kept != self._keys:
             named = ", ".join(sorted(kept))
             message = f"{len(kept)} keys are gone since the outage, and their last values stay for a while: {named}"

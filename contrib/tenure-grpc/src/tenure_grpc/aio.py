@@ -388,7 +388,7 @@ class _Call:
         await self._inner.write(request)
 
     async def done_writing(self) -> None:
-        """Tell that there are no more requests."""
+        """Say that there are no more requests."""
         await self._task
         await self._inner.done_writing()
 

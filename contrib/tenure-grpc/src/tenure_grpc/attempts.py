@@ -87,7 +87,7 @@ def connection_options(connect_timeout: float, given: Sequence[tuple[str, Any]])
 
 @dataclass(slots=True)
 class Attempts:
-    """The attempts of one call. Ask :meth:`pick`, try that, and tell how it ended."""
+    """The attempts of one call. Ask :meth:`pick`, try that, and report how it ended."""
 
     registry: Picks
     options: Options
@@ -146,12 +146,12 @@ class Attempts:
         return self._last
 
     def not_connected(self, instance: Instance, error: Exception) -> bool:
-        """Tell that no connection could be made. Returns whether another instance may be tried."""
+        """Report that no connection could be made. Returns whether another instance may be tried."""
         self._failed(instance, error)
         return not self.late and (self.patient or self._made < self.options.attempts)
 
     def ended(self, instance: Instance, outcome: Any, *, connected: bool) -> bool:
-        """Tell that a call has ended, with an error or well.
+        """Report that a call has ended, with an error or well.
 
         Args:
             instance: where it was sent.
@@ -172,7 +172,7 @@ class Attempts:
         return self.options.idempotent(self.method) and not self.late and self._made < self.options.attempts
 
     def succeeded(self, instance: Instance) -> None:
-        """Tell that the instance has answered."""
+        """Report that the instance has answered."""
         self.registry.report_success(instance)
 
     def _failed(self, instance: Instance, error: Exception) -> None:

@@ -31,7 +31,7 @@ class Connection(Generic[C]):
 class Connections(Generic[C]):
     """The connections of one channel. Thread-safe.
 
-    A connection is retired when no instance at its address is ready: no new call gets it, and it is closed once the
+    A connection is retired when no instance at its address is ready. No new call gets it, and it is closed once the
     last call on it has ended. That is noticed by the next call, of whatever instance.
 
     Args:
@@ -79,7 +79,7 @@ class Connections(Generic[C]):
         return connection
 
     def give_back(self, connection: Connection[C]) -> None:
-        """Tell that a call has ended."""
+        """Report that a call has ended."""
         with self._lock:
             connection.calls -= 1
             last = connection.retired and connection.calls == 0

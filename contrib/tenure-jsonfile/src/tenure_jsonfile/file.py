@@ -37,7 +37,7 @@ _LOOK_AGAIN = 0.002  # seconds between two tries for a lock that another process
 
 
 class StateFile:
-    """One state file, shared with whoever else has it open. Thread-safe."""
+    """One state file, shared with all processes that have it open. Thread-safe."""
 
     def __init__(self, path: Path, clock: Clock, *, timeout: float) -> None:
         self.path = path

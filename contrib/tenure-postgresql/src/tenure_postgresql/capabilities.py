@@ -9,8 +9,8 @@ from tenure_postgresql.server_settings import ServerSettings
 def declare(settings: ServerSettings, *, failover: bool, poll: float, silence: float) -> Capabilities:
     """Capabilities of a store. ``failover``: another server may take over with a copy that lags behind.
 
-    With several hosts a replica may have less than its primary had acknowledged, unless it is a synchronous one; and
-    an old primary that doesn't know yet that it was replaced may go on answering.
+    With several hosts a replica may have less than its primary had acknowledged, unless it is a synchronous one. An
+    old primary that doesn't know yet that it was replaced may continue to answer.
     """
     return Capabilities(
         durable=settings.flushes

@@ -37,7 +37,7 @@ class ClusterIdentity:
         self._made_anew = -math.inf
 
     def missing(self, since: float, deadline: Deadline) -> TenureError | None:
-        """What to tell who asked at ``since`` and found a table missing, if that was put right; else ``None``."""
+        """The error for a call of ``since`` that found a table missing, if that was put right; else ``None``."""
         if not self._lock.acquire(timeout=deadline.remaining()):
             return Unavailable(f"{_ACTION}: they are being made again; nothing was changed, try again")
         try:

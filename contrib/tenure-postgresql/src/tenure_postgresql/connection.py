@@ -142,7 +142,7 @@ class Connection:
         self._exchange(lambda: self._conn.send_query(sql.encode()), deadline, None)
 
     def limit(self, timeout: float, *, deadline: Deadline) -> None:
-        """Have the server give up, by itself, what a call of ``timeout`` seconds has given up.
+        """Have the server give up on its own what a call of ``timeout`` seconds has given up.
 
         Else statements that wait for a lock would pile up there, each with a connection. Seldom costs a round trip:
         only where a call's time differs much from those before.
@@ -221,8 +221,8 @@ class Connection:
     def reusable(self) -> bool:
         """Whether the server has said nothing since its last answer; a look at the socket, without waiting.
 
-        What it says unasked is most often that it ends the connection. libpq tells that apart from a notice only
-        when something is sent, which is too late.
+        What it says unasked is most often that it ends the connection. Only when something is sent, which is too late,
+        does libpq distinguish that from a notice.
         """
         try:
             return not self._poll.poll(0) and self._conn.status == pq.ConnStatus.OK
@@ -230,7 +230,7 @@ class Connection:
             return False
 
     def wait_for_notification(self, seconds: float, wake: int) -> None:
-        """Wait until the server notifies, somebody writes to the file descriptor ``wake``, or time is up.
+        """Wait until the server notifies, another thread writes to the file descriptor ``wake``, or time is up.
 
         A notification may have come beside the answer to the last statement: then there is nothing to wait for.
         Raises ``ConnectionBroken`` when the connection has ended.
@@ -254,12 +254,12 @@ class Connection:
         return found
 
     def parameter(self, name: str) -> str:
-        """What the server told of itself when it was connected to."""
+        """What the server said of itself when it was connected to."""
         return (self._conn.parameter_status(name.encode()) or b"").decode()
 
     @property
     def announced_process(self) -> int:
-        """The number of the server's process, as told at the log-in."""
+        """The number of the server's process, as it was at the log-in."""
         return int(self._conn.backend_pid)
 
     @property

@@ -59,7 +59,7 @@ def _ask_for_tls(plain: socket.socket) -> None:
 
 
 def _access(context: BackendContext, tls: Tls | None, deadline: Deadline) -> Iterator[Finding]:
-    """Who else may change keys: whoever is let in without a password, and users that were granted it."""
+    """Who else may change keys: programs that are let in without a password, and users that were granted it."""
     with context.pool.asking(deadline, "asking who may use the store") as connection:
         row = connection.ask(context.statements.access, deadline=deadline)[0]
         proved = connection.gave_password or (tls is not None and tls.cert is not None)

@@ -84,14 +84,14 @@ ERRORS = ErrorTable(
 def refused(exc: ServerError, *, action: str, where: str, write: bool) -> TenureError:
     """The Tenure error for an ERROR of the server; the caller raises it ``from exc``.
 
-    One that isn't known here, on a write, leaves the outcome unknown: it may have come from a trigger or an extension
+    One that isn't known here leaves the outcome of a write unknown. It may have come from a trigger or an extension
     that did something else before.
     """
     return ERRORS.refusal(f"{exc.said}, {exc.state}", action=action, where=where, write=write)
 
 
 def broken(exc: ConnectionBroken, *, action: str, where: str, write: bool) -> TenureError:
-    """The Tenure error for a connection that failed. ``write``: doubt has to be told."""
+    """The Tenure error for a connection that failed. ``write``: doubt has to be reported."""
     return ERRORS.unanswered(str(exc), action=action, where=where, write=write, sent=exc.sent, late=exc.late)
 
 

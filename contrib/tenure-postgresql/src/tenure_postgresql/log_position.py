@@ -14,7 +14,7 @@ from tenure_postgresql.context import BackendContext
 
 
 def verify(context: BackendContext, after: int, *, timeout: float) -> None:
-    """Raise ``Compacted`` or ``HistoryReplaced`` unless a watch can go on from ``after``."""
+    """Raise ``Compacted`` or ``HistoryReplaced`` unless a watch can continue from ``after``."""
     row = context.rows(context.statements.position, [encoding.bigint(after)], timeout=timeout, action="watching")[0]
     start, there = encoding.number(row[0]), encoding.flag(row[1])
     if not there and after != start:

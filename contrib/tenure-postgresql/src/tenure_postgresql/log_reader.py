@@ -160,7 +160,7 @@ class LogReader:
                 os.eventfd_read(self._wake)
 
     def _wanted(self) -> bool:
-        """Whether to read on. Without feeds nobody may be left to close the reader."""
+        """Whether to read on. Without feeds no caller may be left to close the reader."""
         with self._lock:
             self.retired = self.retired or not self._hub
             return not self.retired
@@ -241,7 +241,7 @@ def _transactions(rows: list[Row]) -> Iterator[tuple[int, list[KeyValue | Delete
 
 
 def _entries(revision: int, row: Row) -> Iterator[KeyValue | Deleted]:
-    """What one row tells: a key that was put, or one or several that were deleted."""
+    """What one row says: a key that was put, or one or several that were deleted."""
     key, value, created, lease = row[4:8]
     if created is not None:
         owner = None if lease is None else lease.decode()

@@ -42,7 +42,7 @@ class Instrument:
         name: its name for OpenTelemetry.
         kind: what it does with values.
         unit: the unit, by UCUM; a word in braces names what is counted.
-        description: what it tells.
+        description: what it shows.
         labels: its labels, those of the store included.
         boundaries: the upper limits of a histogram's buckets.
     """

@@ -51,7 +51,7 @@ class Sink(ABC):
 
 
 class Forgets(Protocol):
-    """What begins anew in a forked child."""
+    """What begins again in a forked child."""
 
     def _forget(self) -> None: ...
 
@@ -60,10 +60,10 @@ _FORGETTING: WeakSet[Forgets] = WeakSet()
 
 
 def after_fork(one: Forgets) -> None:
-    """Let ``one`` begin anew in each forked child. Another thread may have had its lock at the fork.
+    """Let ``one`` begin again in each forked child. Another thread may have had its lock at the fork.
 
     Args:
-        one: what begins anew.
+        one: what begins again.
     """
     _FORGETTING.add(one)
 
@@ -91,7 +91,7 @@ class Measures:
         after_fork(self)
 
     def _forget(self) -> None:
-        """Begin anew: at the start, and in a forked child, which has none of its parent's stores."""
+        """Begin again: at the start, and in a forked child, which has none of its parent's stores."""
         # Reentrant: a signal handler that calls the store may interrupt a method that has it.
         self._lock = threading.RLock()
         self._operations: dict[int, tuple[ObservedStore, dict[tuple[str, int, type], Labels]]] = {}

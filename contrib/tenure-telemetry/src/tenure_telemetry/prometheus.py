@@ -55,7 +55,7 @@ class Family:
     Attributes:
         name: the name.
         type: ``"counter"``, ``"gauge"`` or ``"histogram"``.
-        help: what it tells.
+        help: what it shows.
         samples: its samples.
     """
 

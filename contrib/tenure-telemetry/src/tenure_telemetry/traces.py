@@ -104,7 +104,7 @@ class Traces:
         span.end()
 
     def waiting(self, store: ObservedStore, kind: str, name: str) -> Span:
-        """Begin the span of an acquisition. It isn't made current: what acquires may go on in another thread.
+        """Begin the span of an acquisition. It isn't made current: what acquires may continue in another thread.
 
         Args:
             store: the store.

@@ -60,7 +60,7 @@ def _always(answer: bool) -> Callable[[], bool]:
 
 
 class _Word(Enum):
-    """What the thread that leaves is told."""
+    """What the thread that leaves is given."""
 
     MARK = auto()
     """Mark the instance as draining."""

@@ -17,7 +17,7 @@ def first_listening(hosts: Sequence[str], port: int, pause: Callable[[float], bo
     Args:
         hosts: addresses or names, tried in this order.
         port: the port.
-        pause: waits so many seconds, and returns whether to give up.
+        pause: waits N seconds, and returns whether to give up.
 
     Returns:
         The host that accepted; ``None`` if ``pause`` said so.

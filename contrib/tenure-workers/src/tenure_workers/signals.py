@@ -41,7 +41,7 @@ class SigtermChain:
         return True
 
     def restore(self) -> None:
-        """Put the handler back that was there, unless somebody else has taken the place. For the main thread."""
+        """Put the handler back that was there, unless other code has taken the place. For the main thread."""
         if not self._installed or threading.current_thread() is not threading.main_thread():
             return
         self._installed = False

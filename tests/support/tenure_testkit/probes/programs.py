@@ -238,6 +238,19 @@ print("done")
 """
 )
 
+FIRST_AT_THE_END = (
+    _HEAD
+    + """
+import atexit
+def end():
+    with tenure.connect(url, timeout=20) as store:
+        store.put("bye", b"1")
+        assert store.get("bye").value == b"1"
+    print("done")
+atexit.register(end)
+"""
+)
+
 _END_HEAD = (
     _HEAD
     + """

@@ -75,7 +75,7 @@ class Follower:
             watch.close()
 
     def close(self) -> None:
-        """End the watch, and tell the listeners."""
+        """End the watch, and call the listeners."""
         with self._lock:
             self._closed = True
             watch, again = self._watch, self._again

@@ -36,7 +36,7 @@ class Totals:
 
     Attributes:
         left_out: keys above the number that is kept.
-        locks: names of locks, semaphores and elections that somebody holds or waits for.
+        locks: names of locks, semaphores and elections that a client holds or waits for.
         holders: those who hold one of them.
     """
 
@@ -282,7 +282,7 @@ class Picture:
             return [entry for _, entry in sorted(self._leases.get(lease_id, {}).items())]
 
     def owner_of_lease(self, lease_id: str) -> str:
-        """Return who has the lease, as far as its keys tell."""
+        """Return who has the lease, as far as its keys show."""
         with self._lock:
             return next((who for entry in self._leases.get(lease_id, {}).values() if (who := self._owner(entry))), "")
 

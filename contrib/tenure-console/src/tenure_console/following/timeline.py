@@ -20,7 +20,7 @@ class Change:
         number: counts the changes that this process has seen.
         time: when it was seen, in seconds since 1970.
         revision: the revision of the change.
-        kind: ``create``, ``update``, ``delete``, or ``gap``, which stands for changes that nobody saw one by one.
+        kind: ``create``, ``update``, ``delete``, or ``gap``, which stands for changes that were not seen one by one.
         key: the key; for a gap its reason.
         before: the value before; ``None`` if there was none, or if it isn't kept.
         after: the value after; ``None`` if there is none, or if it isn't kept.

@@ -41,7 +41,7 @@ class Shown:
 
     Attributes:
         codec: how it was read.
-        possible: the codecs that the bytes allow, the most telling first.
+        possible: the codecs that the bytes allow, the one that shows most first.
         body: markup for a ``<pre>``.
         size: bytes of the whole value.
         cut: whether the body has only the beginning.
@@ -59,7 +59,7 @@ class NotReadable(ValueError):
 
 
 def possible_codecs(value: bytes) -> tuple[Codec, ...]:
-    """Return the codecs that ``value`` can be read by, the most telling first."""
+    """Return the codecs that ``value`` can be read by, the one that shows most first."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -70,7 +70,7 @@ def possible_codecs(value: bytes) -> tuple[Codec, ...]:
 
 
 def shown(value: bytes, codec: Codec | None = None) -> Shown:
-    """Return how ``value`` looks by ``codec``; ``None``, or one that it can't be read by, takes the most telling."""
+    """Return how ``value`` looks by ``codec``; otherwise by the codec that shows most."""
     possible = possible_codecs(value)
     chosen = codec if codec in possible else possible[0]
     if chosen is Codec.BYTES:
@@ -101,7 +101,7 @@ def preview(value: bytes, width: int = 80) -> str:
 
 
 def to_form(value: bytes) -> tuple[Codec, str]:
-    """Return the codec and the text with which a form edits ``value`` without changing a byte by itself."""
+    """Return the codec and the text with which a form edits ``value`` that changes no byte unless the user does."""
     if possible_codecs(value)[0] is Codec.BYTES or b"\r" in value or b"\0" in value:
         return Codec.BYTES, base64.b64encode(value).decode()
     return Codec.TEXT, value.decode()

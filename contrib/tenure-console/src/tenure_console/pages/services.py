@@ -177,7 +177,7 @@ def _plain(value: object) -> object:
 
 
 def remaining(site: Site, lease_id: str | None) -> tuple[float, float | None] | None:
-    """Return TTL and seconds left of a lease; ``None`` if there is none, or the store can't tell now."""
+    """Return TTL and seconds left of a lease; ``None`` if there is none, or the store can't say now."""
     if lease_id is None:
         return None
     try:

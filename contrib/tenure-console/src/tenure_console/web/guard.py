@@ -195,7 +195,7 @@ def _host(headers: Headers) -> str:
 
 
 def _same_origin(request: Request) -> bool:
-    """Return whether a page of this console sent the form, as far as the browser tells."""
+    """Return whether a page of this console sent the form, as far as the browser says."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")

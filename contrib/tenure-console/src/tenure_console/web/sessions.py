@@ -27,7 +27,7 @@ class Session:
         person: who it is, if the application says so; otherwise empty.
         values: whether it asked for values.
         theme: ``light``, ``dark``, or ``auto``.
-        notice: what to tell it on the next page.
+        notice: what the next page shows it.
         notice_kind: ``done`` or ``failed``.
     """
 
@@ -39,7 +39,7 @@ class Session:
     notice_kind: str = "done"
 
     def take_notice(self) -> tuple[str, str]:
-        """Return the notice and its kind, which is told once."""
+        """Return the notice and its kind, which is shown once."""
         notice, self.notice = self.notice, ""
         return notice, self.notice_kind
 
@@ -98,7 +98,7 @@ class Sessions:
             self._sessions.pop(session.number, None)
 
     def form_key(self, session: Session) -> str:
-        """Return what a form of this session has to carry, and nobody else can know."""
+        """Return what a form of this session has to carry, and no other client can know."""
         return hmac.new(self._secret, session.number.encode(), hashlib.sha256).hexdigest()
 
     def is_form_key(self, session: Session, key: str) -> bool:

@@ -44,7 +44,7 @@ def run(command: str, *, deadline: float, stopping: Callable[[], bool] = lambda:
     Args:
         command: a shell's command.
         deadline: seconds after which it is killed.
-        stopping: tells whether the program is asked to end: then the command has 5 s at most.
+        stopping: returns whether the program is asked to end: then the command has 5 s at most.
 
     Returns:
         How it ended; no failure of the command raises.

@@ -25,7 +25,7 @@ class FollowedKeys:
     Args:
         store: an open store.
         changed: called after each change of a key, on a thread for callbacks; it returns quickly.
-        doubtful: tells for a key or a prefix whether it is doubtful that what is gone is gone.
+        doubtful: returns for a key or a prefix whether it is doubtful that what is gone is gone.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class FollowedKeys:
         return any(not self._doubtful(watched) for watched in self._kept.values())
 
     def end_pass(self) -> None:
-        """End a pass over the templates: close the views that none of them has asked for, and read anew from now on."""
+        """End a pass over the templates: close the views that none has asked for, and read again from now on."""
         views: list[tuple[str, dict[str, Any]]] = [("key", self._values), ("keys", self._prefixes)]
         for kind, opened in views:
             for name in [name for name in opened if (kind, name) not in self._asked]:

@@ -63,7 +63,7 @@ class Wishes:
             self.wait(left)
 
     def pause(self, seconds: float) -> bool:
-        """Wait this long, or for a signal that ends it. Return whether to go on."""
+        """Wait this long, or for a signal that ends it. Return whether to continue."""
         until = monotonic() + seconds
         while not self.end and (left := until - monotonic()) > 0:
             self.wait(left)
@@ -103,7 +103,7 @@ def run(options: Settings, plan: Plan, *, grace: float, once: bool) -> bool:
 def follow(
     options: Settings, plan: Plan, renderer: Renderer, wishes: Wishes, teller: Teller, *, grace: float, once: bool
 ) -> bool:
-    """Do what :func:`run` says, without the signals' handlers: the caller tells ``wishes`` of signals."""
+    """Do what :func:`run` says, without the signals' handlers: the caller hands signals to ``wishes``."""
     directory = Directory(RegistryConfig(options.name).key_prefix, grace)
     with followed(options, directory, teller, changed=wishes.changed, pause=None if once else wishes.pause) as store:
         if store is None:

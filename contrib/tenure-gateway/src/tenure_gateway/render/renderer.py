@@ -56,7 +56,7 @@ class Renderer:
     Args:
         plan: what to render.
         teller: where events go.
-        stopping: tells whether the program is asked to end.
+        stopping: returns whether the program is asked to end.
 
     Raises:
         RenderError: a template can't be read.
@@ -73,7 +73,7 @@ class Renderer:
         self._retries: dict[str, _Retry] = {}
 
     def reload(self) -> None:
-        """Read the templates again. One that can't be read stays as it was, and that is told."""
+        """Read the templates again. One that can't be read stays as it was, and that is reported."""
         for entry in self._entries:
             try:
                 entry.template.load()
@@ -83,7 +83,7 @@ class Renderer:
         self._retries.clear()
 
     def render(self, sight: Sight, keys: FollowedKeys) -> bool:
-        """Render all files, and run the commands that are due. Tells what it does.
+        """Render all files, and run the commands that are due. Reports what it does.
 
         Returns:
             Whether all files are as they should be, and no command is due.

@@ -66,7 +66,7 @@ class ZoneSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answer without the two bytes that tell whose it is."""
+    """An answer without the two bytes that say whose it is."""
 
     services: Mapping[str, tuple[Instance, ...]] | None
     rest: bytes | None
