@@ -265,7 +265,7 @@ class PrefixPoller:
         # Items are made of those alone that a feed gets.
         whole = Snapshot(tuple(found.items()), max(now, present)) if replaced or self._hub.apart else None
         news: Changes | Snapshot | None = whole if replaced else None
-        if news is None and (changed or gone) and len(self._hub) > len(self._hub.apart):
+        if news is None and (changed or gone) and self._hub.level:
             news = _difference(found.among(changed), gone, now)
         with self._changed:
             if news is not None:

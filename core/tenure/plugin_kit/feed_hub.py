@@ -197,6 +197,11 @@ class FeedHub:
         """The feeds that have been admitted and aren't level."""
         return tuple(self._apart)
 
+    @property
+    def level(self) -> bool:
+        """Whether feeds are level. Some may have been removed since the last :meth:`admit`, as in :attr:`apart`."""
+        return bool(self._level)
+
     def places(self) -> dict[int, tuple[HubFeed, ...]]:
         """Find out how far the admitted feeds are.
 

@@ -11,8 +11,9 @@ import pytest
 import tenure
 from tenure import BatchType, Unavailable
 from tenure.errors import LimitExceeded, OutcomeUnknown
-from tenure.spi import Delete, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
+from tenure.spi import Delete, Feed, ListRequest, Operation, Put, Snapshot, Transaction, WatchRequest
 from tenure_consul import reads
+from tenure_consul.prefix_poller import PrefixPoller
 from tenure_testkit.servers.consul import ConsulServer
 from tenure_testkit.waiting import until
 
@@ -108,6 +109,31 @@ def test_a_change_makes_an_item_of_the_changed_key_alone(consul_url, opened, pre
     sink.wait(lambda r: r.entries)
     feed.close()
     assert [len(keys) for keys in made] == [20, 1]
+
+
+def test_a_feed_that_comes_and_goes_during_a_read_takes_no_change_from_another(
+    consul_url, opened, prefix, recorder, monkeypatch
+):
+    backend, sink = opened(consul_url), recorder()
+    request = WatchRequest(prefix=prefix)
+    feed = backend.watch(request, sink=sink, timeout=T)
+    sink.wait(lambda r: r.items)
+    others: list[Feed] = []
+    written: list[int] = []
+
+    def ask(poller, *arguments, ask=PrefixPoller._ask):
+        if not poller._hub.apart or written:
+            return ask(poller, *arguments)
+        written.append(commit(backend, Put(f"{prefix}key", b"")))
+        answer = ask(poller, *arguments)
+        until(lambda: others, what="the call that opens the other feed is over")
+        others.pop().close()
+        return answer
+
+    monkeypatch.setattr(PrefixPoller, "_ask", ask)
+    others.append(backend.watch(request, sink=recorder(), timeout=T))
+    sink.wait(lambda r: r.entries)
+    feed.close()
 
 
 def test_close_ends_a_blocking_query_at_once(consul_url, opened, prefix, recorder):
