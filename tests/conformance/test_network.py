@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import socket
 import socketserver
 import threading
@@ -27,6 +28,8 @@ from tenure.conformance.network import (
     Slicer,
     Timeout,
 )
+from tenure.conformance.network.loop import LoopThread
+from tenure.conformance.network.proxy import Proxy
 from tenure.conformance.network.toxics import spellings
 from tenure.spi import Host
 from tenure_testkit.servers import until
@@ -332,6 +335,30 @@ def test_closing_leaves_no_thread_and_no_connection(server: Echo):
     until(lambda: server.ended >= 1, 60.0, "the server's side has ended, too")
     left = {thread for thread in threading.enumerate() if thread not in before and "network" in thread.name}
     assert not left
+
+
+def test_closing_while_clients_connect_leaves_no_socket(server: Echo):
+    """One that is left is warned of, which is an error here."""
+    clients: list[socket.socket] = []
+
+    def connect(port: int) -> None:
+        for _ in range(15):
+            clients.append(socket.socket())
+            clients[-1].setblocking(False)
+            clients[-1].connect_ex(("127.0.0.1", port))
+
+    for _ in range(100):
+        loop = LoopThread("network")
+        proxy = Proxy(server.host, loop)
+        connecting = threading.Thread(target=connect, args=(proxy.port,))
+        connecting.start()
+        proxy.close()
+        loop.close()
+        connecting.join()
+        while clients:
+            clients.pop().close()
+    del proxy, loop
+    gc.collect()
 
 
 def test_reset_takes_every_fault_away(network: Network, client: socket.socket):

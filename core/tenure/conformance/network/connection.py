@@ -64,12 +64,13 @@ class Connection:
 
     def __init__(
         self,
-        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        client: socket.socket,
         traffic: Traffic,
         toxics: Callable[[Direction], Sequence[Applied]],
         changed: asyncio.Condition,
     ) -> None:
-        self._client_reader, self._client = client
+        self._socket = client
+        self._client: asyncio.StreamWriter | None = None
         self._server: asyncio.StreamWriter | None = None
         self._traffic = traffic
         self._toxics = toxics
@@ -86,6 +87,8 @@ class Connection:
     async def run(self, host: str, port: int) -> None:
         """Connect to the server and pass on all bytes, both ways, until both sides have ended."""
         try:
+            client_reader, client = await asyncio.open_connection(sock=self._socket)
+            self._client = client
             await self._open_gates(1)
             async with asyncio.timeout(_CONNECT):
                 server_reader, server = await asyncio.open_connection(host, port)
@@ -94,8 +97,8 @@ class Connection:
                 _reset(server)
                 return
             self._tasks = [
-                asyncio.ensure_future(self._pump(Direction.UP, self._client_reader, server)),
-                asyncio.ensure_future(self._pump(Direction.DOWN, server_reader, self._client)),
+                asyncio.ensure_future(self._pump(Direction.UP, client_reader, server)),
+                asyncio.ensure_future(self._pump(Direction.DOWN, server_reader, client)),
             ]
             await asyncio.gather(*self._tasks)
         except (OSError, TimeoutError):
@@ -110,6 +113,11 @@ class Connection:
         for direction in Direction:
             await self._gate(direction, size)
 
+    def discard(self) -> None:
+        """Close a connection whose :meth:`run` was cancelled before it began. Else does nothing."""
+        if self._client is None:
+            self._socket.close()
+
     def abort(self, *, count: bool = True) -> bool:
         """Break both sides now, without an orderly end; whether they weren't yet."""
         if self._ended:
@@ -117,9 +125,8 @@ class Connection:
         self._ended = True
         if count:
             self._traffic.broken += 1
-        for writer in (self._client, self._server):
-            if writer is not None:
-                _reset(writer)
+        _reset(self._client)
+        _reset(self._server)
         return True
 
     def _break(self, by: Applied) -> None:
@@ -284,7 +291,9 @@ def _lets_through(applied: Applied) -> bool:
     return True
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def _reset(writer: asyncio.StreamWriter | None) -> None:
+    if writer is None:
+        return
     sock: socket.socket | None = writer.get_extra_info("socket")
     if sock is not None:
         with contextlib.suppress(OSError):

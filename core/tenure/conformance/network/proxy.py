@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 from tenure.conformance.network.applied import Applied
 from tenure.conformance.network.connection import Connection, Traffic
@@ -16,6 +17,7 @@ from tenure.conformance.network.toxics import Direction, Down, Toxic
 from tenure.spi import Host
 
 _LOOPBACK = "127.0.0.1"
+_BACKLOG = 256
 
 
 class Proxy:
@@ -28,7 +30,7 @@ class Proxy:
         self._enabled = enabled
         self._toxics: list[Applied] = []
         self._connections: dict[Connection, asyncio.Task[None]] = {}
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         # Bound and never listening: it keeps the port while connections are to be refused.
         self._holder = _bind(0)
         self.port: int = self._holder.getsockname()[1]
@@ -41,10 +43,13 @@ class Proxy:
 
     async def _start(self) -> None:
         self._changed = asyncio.Condition()
-        await self._listen()
+        self._listen()
 
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, sock=_bind(self.port), backlog=256)
+    # Not by asyncio's server: that one loses a connection which it accepts while it is closed.
+    def _listen(self) -> None:
+        self._listener = _bind(self.port)
+        self._listener.listen(_BACKLOG)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     # -- toxics --
 
@@ -58,7 +63,7 @@ class Proxy:
     async def _add(self, applied: Applied) -> None:
         self._toxics.append(applied)
         if isinstance(applied.toxic, Down):
-            await self._shut()
+            self._shut()
             applied.effects += 1 + await self._cut()
 
     def take_away(self, toxics: Sequence[Applied]) -> None:
@@ -68,8 +73,8 @@ class Proxy:
 
     async def _take_away(self, toxics: Sequence[Applied]) -> None:
         self._toxics = [applied for applied in self._toxics if applied not in toxics]
-        if self._server is None and not any(isinstance(other.toxic, Down) for other in self._toxics):
-            await self._listen()
+        if self._listener is None and not any(isinstance(other.toxic, Down) for other in self._toxics):
+            self._listen()
         async with self._changed:
             self._changed.notify_all()
 
@@ -100,12 +105,23 @@ class Proxy:
             self._changed.notify_all()
         return len(broken)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.traffic.connections += 1
-        connection = Connection((reader, writer), self.traffic, self._acting, self._changed)
-        task = asyncio.ensure_future(connection.run(self.target.name, self.target.port))
-        self._connections[connection] = task
-        task.add_done_callback(lambda _: self._connections.pop(connection, None))
+    def _accept(self, listener: socket.socket) -> None:
+        """Take all connections that clients have made."""
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:  # there is none, or it is broken already
+                return
+            client.setblocking(False)
+            self.traffic.connections += 1
+            connection = Connection(client, self.traffic, self._acting, self._changed)
+            task = asyncio.ensure_future(connection.run(self.target.name, self.target.port))
+            self._connections[connection] = task
+            task.add_done_callback(partial(self._ended, connection))
+
+    def _ended(self, connection: Connection, _task: asyncio.Task[None]) -> None:
+        connection.discard()
+        self._connections.pop(connection, None)
 
     # -- the end --
 
@@ -117,16 +133,14 @@ class Proxy:
             self._holder.close()
 
     async def _close(self) -> None:
-        await self._shut()
-        for _ in range(3):  # a connection accepted last may be reported only now
-            await self._cut()
-            await asyncio.sleep(0)
+        self._shut()
+        await self._cut()
 
-    async def _shut(self) -> None:
-        if self._server is not None:
-            server, self._server = self._server, None
-            server.close()
-            await asyncio.sleep(0)
+    def _shut(self) -> None:
+        if self._listener is not None:
+            listener, self._listener = self._listener, None
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
 
 
 def _bind(port: int) -> socket.socket:
