@@ -30,7 +30,7 @@ TWINS += [
     )
 ]
 """And what their methods return."""
-DRIVERS = {"release_steps", "fence_steps", "give_up", "end", "count", "move"}
+DRIVERS = {"release_steps", "fence_steps", "give_up", "end", "count", "lose", "move"}
 """Methods of what is held that are for the faces."""
 ONLY_THERE = {
     "Claim": {"ack_steps", "give_back_steps"} | DRIVERS,

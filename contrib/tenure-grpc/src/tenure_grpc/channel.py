@@ -15,10 +15,14 @@ from tenure.registry import Instance, Strategy
 from tenure_grpc.attempts import Attempts, Picks, connection_options, options
 from tenure_grpc.connections import Connection, Connections
 from tenure_grpc.failed import NotCalled
-from tenure_grpc.links import Link
+from tenure_grpc.links import Closer, Link
 
 _LOOK_AGAIN = 0.05
 """Seconds between two looks into the registry's cache, for a call that waits for an instance."""
+
+
+_CLOSING = 5.0
+"""Seconds that a close waits for gRPC's threads, which look at their end every 0.2 s."""
 
 
 class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
@@ -86,7 +90,8 @@ class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
                 return Link(grpc.insecure_channel(address, settings, compression))
             return Link(grpc.secure_channel(address, credentials, settings, compression))
 
-        self._connections: Connections[Link] = Connections(registry, service, make, Link.close)
+        self._closer = Closer()
+        self._connections: Connections[Link] = Connections(registry, service, make, self._closer.close)
 
     # -- a call --
 
@@ -244,12 +249,14 @@ class TenureChannel(grpc.Channel):  # type: ignore[misc]  # gRPC has no types
         """
 
     def close(self) -> None:
-        """Close all connections, and cancel the calls that are under way. Idempotent."""
-        links = tuple(self._connections.close())
-        for link in links:
-            link.leave()
-        for link in links:
-            link.close()
+        """Close all connections, and cancel the calls that are under way. Idempotent.
+
+        Waits for the end of all connections, for at most five seconds. On a thread of gRPC's, such as in a callback of
+        a call, it waits that long, since a connection can't end meanwhile.
+        """
+        for link in self._connections.close():
+            self._closer.close(link)
+        self._closer.wait(_CLOSING)
 
     def __enter__(self) -> Self:
         return self

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 
 import grpc
 
-from tenure.plugin_kit import Deadline
+from tenure.plugin_kit import Deadline, Worker
 
 _READY = grpc.ChannelConnectivity.READY
 _LAST_LOOK, _MOMENT = 2.0, 0.01
@@ -73,3 +75,34 @@ class Link:
     def _is_looked_at(self) -> bool:
         state = getattr(self.channel, "_connectivity_state", None)  # gRPC tells it nowhere else
         return bool(getattr(state, "polling", False))
+
+
+class Closer:
+    """Closes links on a thread of its own.
+
+    A call's end is told on gRPC's thread of the channel, and a close there waits for that thread: for ever, if another
+    event of the call is still to come. A caller that finds a link unused would wait for gRPC's threads, too.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Link] = deque()
+        self._worker = Worker(self._run, name="tenure-grpc-close")
+
+    def close(self, link: Link) -> None:
+        """Close a link soon. Doesn't wait. Where no thread can be started, the next close tries again."""
+        link.leave()
+        self._waiting.append(link)
+        self._worker.request()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all are closed, for at most so many seconds."""
+        self._worker.request()
+        limit = Deadline(seconds)
+        while self._worker.running and not limit.expired:
+            time.sleep(_MOMENT)
+
+    def _run(self) -> None:
+        while self._waiting:
+            self._waiting[0].close()
+            with suppress(IndexError):
+                self._waiting.popleft()
