@@ -90,7 +90,8 @@ class Cluster(Locator):
 
     def __init__(self, hosts: Sequence[Host], tag: str, login: Login) -> None:
         super().__init__(hosts, login)
-        self._slot = crc_hqx(tag.encode(), 0) % _SLOTS
+        # ``tag`` has its braces; the server takes what is between them.
+        self._slot = crc_hqx(tag[1:-1].encode(), 0) % _SLOTS
 
     def _open(self, host: Host, deadline: Deadline) -> Connection:
         for first, last, primary, *_ in _ask(host, replace(self._login, db=0), ("CLUSTER", "SLOTS"), deadline):
