@@ -80,8 +80,8 @@ class Link:
 class Closer:
     """Closes links on a thread of its own.
 
-    A call's end is told on gRPC's thread of the channel, and a close there waits for that thread: for ever, if another
-    event of the call is still to come. A caller that finds a link unused would wait for gRPC's threads, too.
+    gRPC reports a call's end on the channel's thread. A close there waits for that thread without end if another event
+    of the call is still to come. A caller that finds a link unused would wait for gRPC's threads, too.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Closer:
         self._worker.request()
 
     def wait(self, seconds: float) -> None:
-        """Wait until all are closed, for at most so many seconds."""
+        """Wait until all are closed, for at most N ``seconds``."""
         self._worker.request()
         limit = Deadline(seconds)
         while self._worker.running and not limit.expired:
