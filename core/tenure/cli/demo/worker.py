@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
+from collections.abc import Iterator
 
 import tenure
 from tenure.registry import Instance, Registry, RegistryConfig
@@ -19,13 +21,29 @@ def main(arguments: list[str]) -> int:
     """Stay registered until asked to end."""
     name, service, instance_id, port, heartbeat = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the demo's to answer
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A handler that raises could do so where nothing passes it on, and one that comes just before a read begins waits
+    # for its end. The interpreter writes to the pipe at once.
+    ended, wake_up = os.pipe()
+    os.set_blocking(wake_up, False)
+    signal.set_wakeup_fd(wake_up)
+    signal.signal(signal.SIGTERM, lambda *_: None)
     me = Instance(service, id=instance_id, port=int(port), meta={"version": "1"})
     config = RegistryConfig(name, heartbeat=float(heartbeat), max_retry=None)
     with tenure.connect(os.environ["TENURE_URL"]) as store, Registry(store, config, me) as registry:
-        while line := sys.stdin.readline():
+        for line in _lines(sys.stdin.fileno(), ended):
             registry.update(me.with_metadata(json.loads(line)))
     return 0
+
+
+def _lines(source: int, ended: int) -> Iterator[bytes]:
+    """The lines that come from a file descriptor, until its end, or until ``ended`` can be read."""
+    rest = b""
+    while True:
+        readable, _, _ = select.select([source, ended], [], [])
+        if ended in readable or not (data := os.read(source, 65_536)):
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
 
 
 if __name__ == "__main__":
