@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import grpc
 import pytest
 from shop_servers import COUNT, ECHO, GET, SUM, ShopServer
 from tenure_grpc import TenureChannel
+from tenure_grpc.links import Link
 
 import tenure
 from tenure.registry import Instance, Registry
@@ -79,6 +82,32 @@ def test_a_call_under_way_ends_before_the_connection_of_a_drained_instance_is_cl
         leave.set()
         assert {call.result(T) for call in calls} == {first.name, second.name}
         assert len(channel._connections) == 1
+
+
+def test_a_connection_is_closed_on_no_thread_of_grpcs(
+    registry: Registry, first: ShopServer, second: ShopServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A close on the thread that reports the end of a call waits for that thread."""
+    closing: list[str] = []
+
+    def close(link: Link, close: Callable[[Link], None] = Link.close) -> None:
+        closing.append(threading.current_thread().name)
+        close(link)
+
+    monkeypatch.setattr(Link, "close", close)
+    with TenureChannel(registry, "shop") as channel:
+        requests: SimpleQueue[bytes | None] = SimpleQueue()
+        answers = channel.stream_stream(ECHO)(iter(requests.get, None), timeout=T)
+        requests.put(b"1")
+        server = first if next(answers) == first.name else second
+        server.registry.drain()
+        until(lambda: len(registry.get_service("shop").ready) == 1, what="one drains")
+        channel.unary_unary(GET)(b"", timeout=T)  # which finds that the other is not to be used any more
+        assert closing == []
+        requests.put(None)
+        assert list(answers) == []
+        until(lambda: closing, what="the connection is closed")
+    assert set(closing) == {"tenure-grpc-close"}
 
 
 def test_what_was_never_sent_goes_to_another_instance_whatever_its_kind(
