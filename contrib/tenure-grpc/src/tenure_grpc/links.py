@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 
 import grpc
 
@@ -103,6 +102,4 @@ class Closer:
 
     def _run(self) -> None:
         while self._waiting:
-            self._waiting[0].close()
-            with suppress(IndexError):
-                self._waiting.popleft()
+            self._waiting.popleft().close()
